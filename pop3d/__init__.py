@@ -1,0 +1,1 @@
+"""The POP3 door: subscribers fetch their mail."""

@@ -1,0 +1,1 @@
+"""The LMTP and SMTP door: mail comes in."""
